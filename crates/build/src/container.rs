@@ -166,14 +166,14 @@ impl Runner for Attached<'_> {
         request: &RunRequest,
         _: &[ReadyMount],
         below: &Chain,
-        _: &dyn Output,
+        output: &dyn Output,
     ) -> Result<Records, StepFailure> {
         let streams = self.streams.lock().unwrap_or_else(PoisonError::into_inner).take();
         let Some(streams) = streams else { return Err(ended()) };
         let request = self.request(request)?;
         let mounts: Vec<ReadyMount> = self.container.volumes.iter().map(mount).collect();
         // May pull the image for this machine.
-        let natively = self.twinned.uncounted(&request.platform, below);
+        let natively = self.twinned.uncounted(&request, below, output)?;
         self.events.event(Event::Attached);
         let exit = self.sandbox.attach(root, &request, &mounts, streams, natively)?;
         *self.exit.lock().unwrap_or_else(PoisonError::into_inner) = Some(exit);

@@ -59,6 +59,15 @@ pub enum Event<'a> {
         /// The number of programs.
         count: usize,
     },
+    /// Cross compilers run in emulated steps of a base image.
+    Compilers {
+        /// The base image.
+        image: &'a str,
+        /// Its platform.
+        platform: &'a Platform,
+        /// The names of the programs that they stand for.
+        names: &'a [&'a str],
+    },
     /// A step ran natively and under QEMU, with equal results.
     Verified {
         /// The number of files that were compared.
@@ -221,6 +230,13 @@ pub enum Warning {
         /// The reason.
         failure: StepFailure,
     },
+    /// There are no cross compilers for steps of a base image.
+    NoCompilers {
+        /// The base image; `None` for all.
+        image: Option<String>,
+        /// The reason.
+        reason: &'static str,
+    },
     /// A compiler took most of the time of an emulated step.
     EmulatedCompiler {
         /// The name of its program.
@@ -269,11 +285,18 @@ impl Warning {
                 "no program of {image} runs natively: the image for this machine in its index \
                  cannot be used: {failure}"
             ),
+            Self::NoCompilers { image: None, reason } => {
+                write!(f, "--emulation cross: compilers are emulated: {reason}")
+            }
+            Self::NoCompilers { image: Some(image), reason } => {
+                write!(f, "--emulation cross: compilers in steps of {image} are emulated: {reason}")
+            }
             Self::EmulatedCompiler { compiler } => write!(
                 f,
-                "most of an emulated step's time went into compiling ({compiler}): a stage `FROM \
-                 --platform=$BUILDPLATFORM` can compile for $TARGETARCH on this machine's own \
-                 processor, and COPY --from takes its result; docs/emulation.md has a sketch"
+                "most of an emulated step's time went into compiling ({compiler}): --emulation cross \
+                 runs the cross compilers of Debian 13, or a stage `FROM --platform=$BUILDPLATFORM` can \
+                 compile for $TARGETARCH on this machine's own processor, and COPY --from takes its \
+                 result; docs/emulation.md has a sketch"
             ),
             Self::OnlyImage => f.write_str(
                 "BUILDKIT_SBOM_SCAN_CONTEXT and BUILDKIT_SBOM_SCAN_STAGE have no effect: the bill \
@@ -346,6 +369,7 @@ impl fmt::Display for Warning {
             ),
             Self::Hidden(_)
             | Self::ClosedHome(_)
+            | Self::NoCompilers { .. }
             | Self::NoTwins { .. }
             | Self::OnlyImage
             | Self::NoInline

@@ -94,12 +94,10 @@ fn probe(
         isolation: build.request.steps.isolation,
     });
     let found = found.with_emulation(match build.request.steps.emulation {
-        Emulation::Auto | Emulation::Qemu | Emulation::Verify => {
-            xbuild_exec::probe::Emulation::Auto
-        }
         Emulation::Binfmt => xbuild_exec::probe::Emulation::Binfmt,
         Emulation::Intercept => xbuild_exec::probe::Emulation::Intercept,
         Emulation::Host => xbuild_exec::probe::Emulation::Host,
+        _ => xbuild_exec::probe::Emulation::Auto,
     });
     Ok((found, started))
 }

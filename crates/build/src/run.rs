@@ -24,7 +24,7 @@ use crate::main_context::MainContext;
 use crate::planning::Plan;
 use crate::provenance;
 use crate::push_ahead::PushAhead;
-use crate::request::{BuildRequest, Emulation, LayerForm};
+use crate::request::{BuildRequest, LayerForm};
 use crate::rescue::Rescued;
 use crate::sbom;
 use crate::tools::Tools;
@@ -152,8 +152,7 @@ fn solve(
     let options = options(plan, ground);
     let twinned = Twinned::new(build, &plan.graph, ground, tools);
     let stages = Stages { runner: &twinned, ..tools.stages(build) };
-    let verified =
-        (build.request.steps.emulation == Emulation::Verify).then(|| Verified::new(&twinned));
+    let verified = build.request.steps.emulation.is_verified().then(|| Verified::new(&twinned));
     let stages = match &verified {
         Some(verified) => Stages { runner: verified, snapshots: verified, ..stages },
         None => stages,

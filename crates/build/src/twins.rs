@@ -6,13 +6,14 @@
 
 mod compare;
 mod contents;
+mod cross;
 mod files;
+mod sibling;
+mod tail;
 mod verify;
 
-use std::collections::BTreeMap;
 use std::io;
-use std::path::Path;
-use std::sync::{Arc, Mutex, OnceLock, PoisonError};
+use std::sync::{Arc, Mutex, PoisonError};
 
 use tracing::info;
 use xbuild_exec::arch::Arch;
@@ -31,14 +32,11 @@ use xbuild_snapshot::Engine;
 use crate::build::Build;
 use crate::events::{Event, Warning};
 use crate::ground::Ground;
-use crate::images;
-use crate::request::Emulation;
 use crate::tools::Tools;
 
+use cross::Compilers;
+use sibling::{ByBase, chain};
 pub(crate) use verify::Verified;
-
-/// The file of a set's folder that has the set.
-const SET: &str = "set.json";
 
 /// A runner that gives emulated steps the twins of their base images.
 pub(crate) struct Twinned<'a> {
@@ -51,7 +49,8 @@ pub(crate) struct Twinned<'a> {
     /// The programs that were counted so far, and the number of steps.
     usage: Mutex<(Usage, usize)>,
     /// The twins by the manifests of base images, each looked for once.
-    found: Mutex<BTreeMap<Digest, Arc<OnceLock<Option<StepTwins>>>>>,
+    found: ByBase<Option<StepTwins>>,
+    compilers: Compilers<'a>,
 }
 
 impl<'a> Twinned<'a> {
@@ -74,30 +73,47 @@ impl<'a> Twinned<'a> {
             bases: bases.collect(),
             usage: Mutex::default(),
             found: Mutex::default(),
+            compilers: Compilers::new(build, tools),
         }
     }
 
-    /// Returns what a step on these layers gets beside its emulator.
-    fn natively(&self, platform: &Platform, below: &Chain) -> Natively {
+    /// Returns what a step on these layers gets beside its emulator. `output` is told if that takes time.
+    fn natively(
+        &self,
+        request: &RunRequest,
+        below: &Chain,
+        output: &dyn Output,
+    ) -> Result<Natively, StepFailure> {
+        let platform = &request.platform;
         let counted = self.takes_twins(platform) && self.emulator(platform).is_some();
-        Natively { counted, ..self.uncounted(platform, below) }
+        Ok(Natively { counted, ..self.uncounted(request, below, output)? })
     }
 
     /// Returns what a command on these layers gets if nobody wants to know how its programs ran.
-    pub(crate) fn uncounted(&self, platform: &Platform, below: &Chain) -> Natively {
-        let takes_twins = self.takes_twins(platform);
-        Natively {
-            twins: takes_twins.then(|| self.twins(platform, below)).flatten(),
-            counted: false,
+    pub(crate) fn uncounted(
+        &self,
+        request: &RunRequest,
+        below: &Chain,
+        output: &dyn Output,
+    ) -> Result<Natively, StepFailure> {
+        let mut natively = Natively::default();
+        let platform = &request.platform;
+        let base = self.base(platform, below);
+        let emulator = self.takes_twins(platform).then(|| self.emulator(platform)).flatten();
+        if let Some((base, _)) = base.zip(emulator) {
+            natively.twins.extend(self.twins(base, below));
         }
+        let has_compilers = self.build.request.steps.emulation.has_compilers();
+        if has_compilers && self.sandbox.is_emulated(platform) {
+            let found = self.compilers.of_step(base.zip(emulator), request, output)?;
+            natively.twins.extend(found);
+        }
+        Ok(natively)
     }
 
     /// Returns whether programs of a platform may have twins in this build.
     fn takes_twins(&self, platform: &Platform) -> bool {
-        let is_wanted = matches!(
-            self.build.request.steps.emulation,
-            Emulation::Auto | Emulation::Binfmt | Emulation::Verify
-        );
+        let is_wanted = self.build.request.steps.emulation.has_twins();
         is_wanted && self.sandbox.is_emulated(platform) && self.sandbox.takes_twins(platform)
     }
 
@@ -136,15 +152,20 @@ impl<'a> Twinned<'a> {
         self.usage.lock().unwrap_or_else(PoisonError::into_inner).clone()
     }
 
-    /// Returns the twins of a step on these layers: those of its base image whose programs are still
-    /// the base image's own.
-    fn twins(&self, platform: &Platform, below: &Chain) -> Option<StepTwins> {
+    /// Returns the base image of a step on these layers.
+    fn base(&self, platform: &Platform, below: &Chain) -> Option<&ResolvedImage> {
         let is_base = |image: &&Arc<ResolvedImage>| {
             let layers = image.layers.iter().map(|layer| &layer.diff_id);
             Arch::of(&image.platform) == Arch::of(platform)
                 && below.0.iter().take(image.layers.len()).eq(layers)
         };
-        let base = self.bases.iter().filter(is_base).max_by_key(|image| image.layers.len())?;
+        let bases = self.bases.iter().filter(is_base);
+        bases.max_by_key(|image| image.layers.len()).map(|base| &**base)
+    }
+
+    /// Returns the twins of a step on these layers: those of its base image whose programs are still
+    /// the base image's own.
+    fn twins(&self, base: &ResolvedImage, below: &Chain) -> Option<StepTwins> {
         let all = self.of_base(base)?;
         let own = u32::try_from(base.layers.len()).ok()?;
         let tree = self.engine.tree(below).ok()?;
@@ -182,7 +203,7 @@ impl<'a> Twinned<'a> {
     /// Finds or makes the twins of a base image, and registers them.
     fn find(&self, base: &ResolvedImage) -> Result<Option<StepTwins>, StepFailure> {
         let Some(emulator) = self.emulator(&base.platform) else { return Ok(None) };
-        let Some(sibling) = self.sibling(base)? else { return Ok(None) };
+        let Some(sibling) = sibling::sibling(self.build, base)? else { return Ok(None) };
         let parts = [&base.manifest.digest, &sibling.manifest.digest, &emulator.digest];
         let version = xbuild_exec::twins::version();
         let key =
@@ -191,7 +212,7 @@ impl<'a> Twinned<'a> {
         let internal = |error: io::Error| StepFailure::new(FailureKind::Internal, error);
         let (folder, set) = match store.source_folder(&key) {
             Some(folder) => {
-                let set = read(&folder).map_err(internal)?;
+                let set = files::read(&folder).map_err(internal)?;
                 (folder, set)
             }
             None => {
@@ -201,21 +222,12 @@ impl<'a> Twinned<'a> {
                 };
                 let temp = store.temp_dir("twins")?;
                 let content = temp.path().join("content");
-                write(&content, &set, files).map_err(internal)?;
+                files::write(&content, &set, files).map_err(internal)?;
                 (store.publish_source(&content, &key)?, set)
             }
         };
         self.sandbox.register_twins(&folder, &set)?;
         Ok(Some(StepTwins { folder, set }))
-    }
-
-    /// Returns the image for this machine in the index that has the base image; `None` if there is
-    /// none.
-    fn sibling(&self, base: &ResolvedImage) -> Result<Option<ResolvedImage>, StepFailure> {
-        let Build { client, store, .. } = self.build;
-        let found = images::sibling(client, store, base, &Platform::host())
-            .map_err(|error| StepFailure::new(FailureKind::Remote, error))?;
-        Ok(found.filter(|image| Arch::of(&image.platform) == Arch::host()))
     }
 
     /// Makes the files of the twins from the layers of both images.
@@ -225,9 +237,6 @@ impl<'a> Twinned<'a> {
         sibling: &ResolvedImage,
         emulator: &Emulator,
     ) -> Result<Option<(TwinSet, Vec<SetFile>)>, StepFailure> {
-        let chain = |image: &ResolvedImage| {
-            Chain(image.layers.iter().map(|layer| layer.diff_id.clone()).collect())
-        };
         let (base, sibling) = (chain(base), chain(sibling));
         let trees = (self.engine.tree(&base)?, self.engine.tree(&sibling)?);
         let (ours, theirs) = (contents::Files(&trees.0), contents::Files(&trees.1));
@@ -251,7 +260,7 @@ impl Runner for Twinned<'_> {
         below: &Chain,
         output: &dyn Output,
     ) -> Result<Records, StepFailure> {
-        let natively = self.natively(&request.platform, below);
+        let natively = self.natively(request, below, output)?;
         self.run_step(root, request, mounts, natively, output)
     }
 
@@ -264,15 +273,4 @@ impl Runner for Twinned<'_> {
 fn is_own(tree: &Tree, path: &str, layers: u32) -> bool {
     let Ok(found) = tree.resolve(path.as_bytes(), false) else { return false };
     found.path == path.as_bytes() && found.node.is_some_and(|node| node.layer < layers)
-}
-
-/// Writes a set and its files into a new folder.
-fn write(folder: &Path, set: &TwinSet, files: Vec<SetFile>) -> io::Result<()> {
-    files::write(folder, files)?;
-    std::fs::write(folder.join(SET), serde_json::to_vec(set)?)
-}
-
-/// Reads the set of a folder.
-fn read(folder: &Path) -> io::Result<TwinSet> {
-    Ok(serde_json::from_slice(&std::fs::read(folder.join(SET))?)?)
 }

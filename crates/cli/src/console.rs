@@ -257,6 +257,10 @@ impl Console {
                     "twins: {platform}: {count} {programs} of {image} run natively"
                 ));
             }
+            Event::Compilers { image, platform, names } => self.line(format_args!(
+                "cross: {platform}: in steps of {image} run natively: {}",
+                names.join(", ")
+            )),
             Event::Emulated { usage, steps } => {
                 self.line(format_args!("emulation: in {steps} emulated steps {usage}"));
             }

@@ -214,7 +214,7 @@ pub(crate) struct StepRequest {
     /// The standard streams of the command.
     pub(crate) streams: Streams,
     /// The programs that have twins.
-    pub(crate) twins: Option<StepTwins>,
+    pub(crate) twins: Vec<StepTwins>,
     /// Whether programs are counted; in steps with mounts only.
     pub(crate) counted: bool,
 }

@@ -31,6 +31,7 @@ mod awk;
 #[cfg(test)]
 mod awk_tests;
 mod candidates;
+pub mod cross;
 mod elf;
 mod graft;
 mod library_cache;
@@ -47,9 +48,9 @@ pub use candidates::{Candidates, Facts, ImageFiles};
 pub(crate) use elf::MAGIC_START;
 pub(crate) use graft::graft;
 pub use make::Contents;
-pub use set::{Arguments, SetFile, Source, StepTwins, Twin, TwinSet};
+pub use set::{Arguments, Origin, ProgramBuild, SetFile, Source, StepTwins, Twin, TwinSet};
 pub(crate) use set::{NAMES, ROOT};
-pub(crate) use table::{Stamp, Table};
+pub(crate) use table::{FileId, Row, Stamp, Table};
 pub use usage::Usage;
 
 /// Returns a digest of the lists of programs and of the starter: a set that was made with others is
@@ -58,11 +59,8 @@ pub fn version() -> Digest {
     Digest::of(&[graft::STARTER, programs::LIST.as_bytes(), programs::APPLETS.as_bytes()].concat())
 }
 
-/// The folder of a set in the root of a step.
-pub(crate) const FOLDER: &str = "/dev/.twin";
-
-/// The names of folder and table in `/dev`.
-pub(crate) const IN_DEV: (&str, &str) = (".twin", ".twin-table");
+/// The table's name in `/dev`.
+pub(crate) const TABLE_IN_DEV: &str = ".twin-table";
 
 /// The pipe in `/dev` that counts programs: a byte for each that starts, [`NATIVELY`] or another one.
 pub(crate) const COUNT_IN_DEV: &str = ".twin-count";

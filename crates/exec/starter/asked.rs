@@ -97,6 +97,82 @@ const APK_SWITCHES: &[u8] = b"allow-untrusted available clean-protected depends 
 const APK_VALUES: &[u8] =
     b"cache-dir cache-max-age keys-dir repositories-file repository timeout virtual wait ";
 
+/// Returns whether a compiler proper (cc1, cc1plus) is called to compile, and for nothing that tells about
+/// itself or depends on how it was made: precompiled headers and modules are memory of the compiler, and
+/// plugins are libraries of it. A cross compiler has the folders of headers in the step's form, but for those
+/// that the last options are for.
+///
+/// **Source** — GCC manual, "Overall Options", "Preprocessor Options", "Directory Options".
+pub(crate) fn is_compilation<'a>(mut arguments: impl Iterator<Item = &'a [u8]>) -> bool {
+    arguments.all(|argument| match argument {
+        [b'-', b'v'] | [b'@', ..] => false,
+        [b'-', ..] => {
+            let mut rest = COMPILERS_OWN;
+            while let Some((start, next)) = split(rest, b' ') {
+                if after(argument, start).is_some() {
+                    return false;
+                }
+                rest = next;
+            }
+            true
+        }
+        _ => true,
+    })
+}
+
+/// What options begin with that are about the compiler itself.
+const COMPILERS_OWN: &[u8] =
+    b"--help --target-help --version -version --output-pch -fplugin -fmodule -iprefix \
+    -isysroot -stdlib= ";
+
+/// Returns whether a linker is called as GCC calls it, with this plugin and no other. Without a plugin it looks
+/// for some itself, which are libraries of the other processor.
+///
+/// **Source** — ld(1); binutils, `ld/lexsup.c`.
+pub(crate) fn is_link<'a>(mut arguments: impl Iterator<Item = &'a [u8]>, plugin: &[u8]) -> bool {
+    let mut has_plugin = false;
+    while let Some(argument) = arguments.next() {
+        let begins = |text| after(argument, text).is_some();
+        if is_same(argument, b"-plugin") {
+            if has_plugin || !arguments.next().is_some_and(|value| is_same(value, plugin)) {
+                return false;
+            }
+            has_plugin = true;
+        } else if matches!(argument, [b'@', ..] | [b'-', b'V'])
+            || begins(b"--plugin")
+            || begins(b"-plugin") && !begins(b"-plugin-opt")
+            || awk::is_one_of(argument, LINKERS_OWN)
+            || begins(b"--sysroot")
+        {
+            return false;
+        }
+    }
+    has_plugin
+}
+
+/// The options of a linker that are about itself.
+const LINKERS_OWN: &[u8] = b"--help --stats --target-help --verbose ";
+
+/// Returns whether a folder's entries, as the kernel gives them, have names of a list alone. A space follows
+/// each name of the list.
+///
+/// **Source** — getdents64(2), `struct linux_dirent64`.
+pub(crate) fn has_only(mut entries: &[u8], names: &[u8]) -> bool {
+    const NAME: usize = 19;
+    while let Some([low, high]) = entries.get(16..18) {
+        let length = usize::from(u16::from_ne_bytes([*low, *high]));
+        let (Some(name), Some(rest)) = (entries.get(NAME..length), entries.get(length..)) else {
+            return false;
+        };
+        let name = split(name, 0).map_or(name, |(name, _)| name);
+        if !matches!(name, [b'.'] | [b'.', b'.']) && !awk::is_one_of(name, names) {
+            return false;
+        }
+        entries = rest;
+    }
+    true
+}
+
 /// Returns whether awk's arguments have the program's text, and that is a plain one. Options are those
 /// that POSIX has.
 pub(crate) fn is_plain_awk<'a>(mut arguments: impl Iterator<Item = &'a [u8]>) -> bool {
@@ -193,6 +269,6 @@ fn split(text: &[u8], mark: u8) -> Option<(&[u8], &[u8])> {
     Some((text.get(..place)?, text.get(place + 1..)?))
 }
 
-fn is_same(one: &[u8], other: &[u8]) -> bool {
+pub(crate) fn is_same(one: &[u8], other: &[u8]) -> bool {
     after(one, other).is_some_and(<[u8]>::is_empty)
 }

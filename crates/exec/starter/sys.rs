@@ -44,10 +44,12 @@ const LOADED: u32 = 1;
 mod number {
     pub const WRITE: u64 = 1;
     pub const CLOSE: u64 = 3;
+    pub const PREAD: u64 = 17;
     pub const MMAP: u64 = 9;
     pub const MUNMAP: u64 = 11;
     pub const EXIT: u64 = 231;
     pub const OPENAT: u64 = 257;
+    pub const GETDENTS: u64 = 217;
     pub const FACCESSAT: u64 = 269;
     pub const STATX: u64 = 332;
     pub const BRK: u64 = 12;
@@ -58,10 +60,12 @@ mod number {
 mod number {
     pub const WRITE: u64 = 64;
     pub const CLOSE: u64 = 57;
+    pub const PREAD: u64 = 67;
     pub const MMAP: u64 = 222;
     pub const MUNMAP: u64 = 215;
     pub const EXIT: u64 = 94;
     pub const OPENAT: u64 = 56;
+    pub const GETDENTS: u64 = 61;
     pub const FACCESSAT: u64 = 48;
     pub const STATX: u64 = 291;
     pub const BRK: u64 = 214;
@@ -187,6 +191,7 @@ const EXECUTE: u64 = 4;
 const PRIVATE: u64 = 2;
 const FIXED: u64 = 0x10;
 const ANONYMOUS: u64 = 0x20;
+const FIXED_NOREPLACE: u64 = 0x100000;
 
 /// What `twins/graft.rs` fills in: a mark to find it by, the address of this code in the emulator's
 /// file, the emulator's own first instruction, and the processor that the emulator is told, with a zero
@@ -361,7 +366,6 @@ unsafe fn value_of(auxiliary: *mut u64, kind: u64) -> Option<u64> {
 
 const PROCESSOR: &[u8] = b"QEMU_CPU=";
 const PROCESSOR_OPTION: &[u8] = b"-cpu\0";
-const LOADER: &[u8] = b"/dev/.twin/ld.so\0";
 const TABLE: &[u8] = b"/dev/.twin-table\0";
 const COUNT: &[u8] = b"/dev/.twin-count\0";
 
@@ -374,9 +378,18 @@ unsafe fn take_place(program: u64, stack: *mut u64, env: *mut u64) -> Option<(Ma
         close(file);
         let table = table? as *const u8;
         let row = find(program, table).filter(|row| suits(*row, table, stack.add(3), env));
-        let twin = row.and_then(|row| load(table.add(*row.add(5) as usize)));
+        // The loader first: what is left of it if the program cannot be mapped is in nobody's way.
+        let path = |row: *const u64, word| table.add(*row.add(word) as usize);
+        let loader = row.and_then(|row| load(path(row, 8)));
+        let twin = row.filter(|_| loader.is_some()).and_then(|row| load(path(row, 5)));
+        if let Some((from, to)) = row.filter(|_| twin.is_some()).and_then(|row| exchange(row, table)) {
+            Texts(stack.add(3)).filter(|text| asked::is_same(text, from)).for_each(|text| {
+                let place = text.as_ptr().cast_mut();
+                (0..to.len()).for_each(|at| place.add(at).write_volatile(to[at]));
+            });
+        }
         call(number::MUNMAP, [table as u64, TABLE_SIZE, 0, 0, 0, 0]);
-        Some((twin?, load(LOADER.as_ptr())?))
+        Some((twin?, loader?))
     }
 }
 
@@ -386,8 +399,11 @@ unsafe fn take_place(program: u64, stack: *mut u64, env: *mut u64) -> Option<(Ma
 const TABLE_SIZE: u64 = 64 << 10;
 /// The 64-bit words of a row: inode, change time in seconds and nanoseconds, which arguments suit, and the
 /// offsets of paths that there must not be, of the twin's path, of the names that it may be called by, or
-/// zero, and of paths that there must be.
-const ROW: usize = 8;
+/// zero, of paths that there must be, and of the loader's path. If a file is known by what it is, wherever it
+/// is: zero, size, modification time in seconds, and in two more words the place of its build ID in the
+/// file and the offset of that. Then the offsets of files with the texts that they must have, and of an
+/// argument with the one in its place, or zero.
+const ROW: usize = 13;
 /// Every argument suits. Numbers that are not named here are the letters of options that there must not be.
 const ANY: u64 = 0;
 /// A program of awk that does not compute.
@@ -396,17 +412,21 @@ const AWK: u64 = 1;
 const UNPACK: u64 = 2;
 /// The arguments are those with which apk changes packages.
 const APK: u64 = 3;
+/// The arguments are those with which a compiler makes what another compiler of its version makes, too.
+const COMPILE: u64 = 4;
+/// The arguments are those with which a compiler links: the row's argument is that of its plugin.
+const LINK: u64 = 5;
 
 /// Returns the row of the program behind a descriptor, if the program was not changed since the step
-/// began.
+/// began, or is the build of a program that the row says.
 unsafe fn find(program: u64, table: *const u8) -> Option<*const u64> {
     const EMPTY_PATH: u64 = 0x1000;
-    const INODE_AND_CTIME: u64 = 0x100 | 0x80;
+    const INODE_SIZE_AND_TIMES: u64 = 0x100 | 0x200 | 0x80 | 0x40;
     let mut stat = MaybeUninit::<[u64; 32]>::uninit();
     // SAFETY: a statx is 256 bytes, and the path is empty.
     let failed = unsafe {
         let (path, out) = (c"".as_ptr() as u64, stat.as_mut_ptr() as u64);
-        call(number::STATX, [program, path, EMPTY_PATH, INODE_AND_CTIME, out, 0])
+        call(number::STATX, [program, path, EMPTY_PATH, INODE_SIZE_AND_TIMES, out, 0])
     };
     if failed != 0 {
         return None;
@@ -415,18 +435,38 @@ unsafe fn find(program: u64, table: *const u8) -> Option<*const u64> {
     let stat = unsafe { stat.assume_init_ref() };
     // stx_ino, stx_ctime.tv_sec, stx_ctime.tv_nsec
     let (inode, seconds, nanos) = (stat[4], stat[12], stat[13] & 0xffff_ffff);
+    // stx_size, stx_mtime.tv_sec
+    let (size, modified) = (stat[5], stat[14]);
     // SAFETY: the writer of the table keeps the number of rows within its size.
     unsafe {
         let rows = *table.cast::<u64>() as usize;
         let mut row = table.cast::<u64>().add(2);
         for _ in 0..rows {
-            if *row == inode && *row.add(1) == seconds && *row.add(2) == nanos {
+            let (first, second, third) = (*row, *row.add(1), *row.add(2));
+            let is_same = (first, second, third) == (inode, seconds, nanos)
+                || (first, second, third) == (0, size, modified)
+                    && has_id(program, *row.add(9), table.add(*row.add(10) as usize));
+            if is_same {
                 return Some(row);
             }
             row = row.add(ROW);
         }
     }
     None
+}
+
+/// Returns whether a file has a build ID at a place.
+unsafe fn has_id(program: u64, place: u64, id: *const u8) -> bool {
+    const SIZE: usize = 20;
+    let mut found = MaybeUninit::<[u8; SIZE]>::uninit();
+    // SAFETY: the kernel writes no more than that; the writer of the table has as many bytes.
+    unsafe {
+        let out = found.as_mut_ptr();
+        if call(number::PREAD, [program, out as u64, SIZE as u64, place, 0, 0]) != SIZE as i64 {
+            return false;
+        }
+        (0..SIZE).all(|number| *out.cast::<u8>().add(number) == *id.add(number))
+    }
 }
 
 /// Returns whether arguments, variables and files are such that the result cannot depend on the
@@ -445,6 +485,8 @@ unsafe fn suits(row: *const u64, table: *const u8, arguments: *mut u64, env: *mu
             AWK => asked::is_plain_awk(options()),
             UNPACK => asked::is_unpack(options()),
             APK => asked::is_apk_change(options()),
+            COMPILE => asked::is_compilation(options()),
+            LINK => exchange(row, table).is_some_and(|(plugin, _)| asked::is_link(options(), plugin)),
             letter => !asked::has_option(options(), letter as u8),
         };
         is_right
@@ -452,7 +494,56 @@ unsafe fn suits(row: *const u64, table: *const u8, arguments: *mut u64, env: *mu
             && Texts(env).all(|variable| asked::is_harmless(variable, is_little_endian))
             && !Packed(table.add(*row.add(4) as usize)).any(is_there)
             && Packed(table.add(*row.add(7) as usize)).all(is_there)
+            && have_texts(Packed(table.add(*row.add(11) as usize)))
     }
+}
+
+/// Returns an argument of the row, and the text of the same length that takes its place.
+unsafe fn exchange(row: *const u64, table: *const u8) -> Option<(&'static [u8], &'static [u8])> {
+    // SAFETY: the offset is that of the table's writer.
+    unsafe {
+        let place = *row.add(12) as usize;
+        let mut texts = if place == 0 { return None } else { Packed(table.add(place)) };
+        Some((texts.next()?, texts.next()?))
+    }
+}
+
+/// Returns whether files have the texts that follow their paths. A path with a slash at its end is a folder's;
+/// its text has the names that there may be in it, with a space after each.
+fn have_texts(mut list: Packed) -> bool {
+    let mut room = MaybeUninit::<[u8; ROOM]>::uninit();
+    while let Some((path, text)) = list.next().zip(list.next()) {
+        let is_folder = path.last() == Some(&b'/');
+        let Some(length) = read(path, is_folder, &mut room) else { return false };
+        // SAFETY: the kernel has written as much.
+        let found = unsafe { core::slice::from_raw_parts(room.as_ptr().cast::<u8>(), length) };
+        let is_right =
+            if is_folder { asked::has_only(found, text) } else { asked::is_same(found, text) };
+        if !is_right {
+            return false;
+        }
+    }
+    true
+}
+
+/// The bytes of a file, or of a folder's entries, that are read.
+const ROOM: usize = 512;
+
+/// Reads a file or the entries of a folder, and returns how many bytes these are; `None` if there are more
+/// than that. A zero follows the path.
+fn read(path: &[u8], is_folder: bool, room: &mut MaybeUninit<[u8; ROOM]>) -> Option<usize> {
+    let number = if is_folder { number::GETDENTS } else { number::PREAD };
+    let out = room.as_mut_ptr() as u64;
+    // SAFETY: the kernel writes no more than there is room for.
+    let (read, more) = unsafe {
+        let file = open(path.as_ptr())?;
+        let read = call(number, [file, out, ROOM as u64, 0, 0, 0]);
+        // An entry that did not fit is an error, and the end is none.
+        let more = if is_folder { call(number, [file, out, 0, 0, 0, 0]) } else { 0 };
+        close(file);
+        (read, more)
+    };
+    usize::try_from(read).ok().filter(|_| more == 0)
 }
 
 /// Returns whether there is a file. A zero follows the path.
@@ -540,8 +631,10 @@ struct Segment {
     alignment: u64,
 }
 
-/// Maps a program or a loader as the kernel would.
+/// Maps a program or a loader as the kernel would. A program that has a place of its own (`ET_EXEC`) is
+/// mapped there, if nothing else is.
 unsafe fn load(path: *const u8) -> Option<Mapped> {
+    const ET_EXEC: u16 = 2;
     // SAFETY: it is a file of ours, whose headers were checked when it was written: they are in its
     // first page and its first segment, and the segments are in order.
     unsafe {
@@ -553,33 +646,43 @@ unsafe fn load(path: *const u8) -> Option<Mapped> {
         let header = head as *const Header;
         let segments = (head + (*header).segments) as *const Segment;
         let count = (*header).segment_count as usize;
-        let mut end = 0;
+        let (mut start, mut end) = (u64::MAX, 0);
         for number in 0..count {
             let segment = &*segments.add(number);
             if segment.kind == LOADED {
+                start = if start == u64::MAX { segment.address } else { start };
                 end = segment.address + segment.memory_size;
             }
         }
+        let length = up(end) - start;
+        let (place, way) = match (*header).kind {
+            ET_EXEC => (start, FIXED_NOREPLACE),
+            _ => (0, 0),
+        };
         // All of it, so that the parts lie together, with what the last one has beyond its file.
-        let base = map(0, up(end), READ | WRITE, PRIVATE | ANONYMOUS, u64::MAX, 0);
-        let mut is_mapped = base.is_some();
-        let base = base.unwrap_or(0);
+        let mapped = map(place, length, READ | WRITE, PRIVATE | ANONYMOUS | way, u64::MAX, 0);
+        let mut is_mapped = mapped.is_some_and(|mapped| place == 0 || mapped == place);
+        let at = mapped.unwrap_or(0);
+        let base = at.wrapping_sub(start);
         for number in 0..count {
             let segment = &*segments.add(number);
             if is_mapped && segment.kind == LOADED {
                 is_mapped = map_segment(base, segment, file);
             }
         }
-        let mapped = Mapped {
-            base,
-            end: base + up(end),
-            entry: base + (*header).entry,
-            segments: base + (*header).segments,
+        let program = Mapped {
+            base: at,
+            end: at + length,
+            entry: base.wrapping_add((*header).entry),
+            segments: at + (*header).segments,
             segment_count: count as u64,
         };
+        if !is_mapped && mapped.is_some() {
+            call(number::MUNMAP, [at, length, 0, 0, 0, 0]);
+        }
         call(number::MUNMAP, [head, PAGE, 0, 0, 0, 0]);
         close(file);
-        if is_mapped { Some(mapped) } else { None }
+        if is_mapped { Some(program) } else { None }
     }
 }
 
@@ -588,7 +691,7 @@ unsafe fn map_segment(base: u64, segment: &Segment, file: u64) -> bool {
     let inside = segment.address & (PAGE - 1);
     let flag = |bit: u32, right: u64| if segment.flags & bit != 0 { right } else { 0 };
     let rights = flag(4, READ) | flag(2, WRITE) | flag(1, EXECUTE);
-    let start = base + segment.address;
+    let start = base.wrapping_add(segment.address);
     // SAFETY: the place was reserved for it.
     unsafe {
         let (length, offset) = (segment.file_size + inside, segment.offset - inside);

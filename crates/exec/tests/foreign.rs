@@ -128,7 +128,8 @@ fn check(sandbox: &Sandbox, root: &Path, platform: &Platform) {
         unkeyed_env: Vec::new(),
     };
     let lines = Lines::default();
-    let result = sandbox.run_with(&RootFs::Overlay(dirs.clone()), &request, &[], None, &lines);
+    let result =
+        sandbox.run_with(&RootFs::Overlay(dirs.clone()), &request, &[], Vec::new(), &lines);
     let lines = lines.0.into_inner().unwrap();
     assert!(result.is_ok(), "{platform}: {result:?}");
     assert_eq!(lines[1..], *EXPECTED, "{platform}");

@@ -73,9 +73,30 @@ pub enum Emulation {
     /// As [`Auto`](Self::Auto), and every program runs under the emulator, also one that this machine
     /// has in its own form.
     Qemu,
+    /// As [`Auto`](Self::Auto), and the distribution's cross compilers run in place of emulated ones.
+    Cross,
     /// As [`Auto`](Self::Auto), and each step with programs that run natively also runs as with
     /// [`Qemu`](Self::Qemu). The results must be equal; the latter is kept.
     Verify,
+    /// The same with [`Cross`](Self::Cross) in place of [`Auto`](Self::Auto).
+    VerifyCross,
+}
+
+impl Emulation {
+    /// Returns whether programs may run natively.
+    pub(crate) fn has_twins(self) -> bool {
+        !matches!(self, Self::Intercept | Self::Host | Self::Qemu)
+    }
+
+    /// Returns whether cross compilers may run.
+    pub(crate) fn has_compilers(self) -> bool {
+        matches!(self, Self::Cross | Self::VerifyCross)
+    }
+
+    /// Returns whether steps run both ways.
+    pub(crate) fn is_verified(self) -> bool {
+        matches!(self, Self::Verify | Self::VerifyCross)
+    }
 }
 
 /// A secret, by where its value comes from.

@@ -1,17 +1,30 @@
-//! Writing the files of a set.
+//! The folder of a set in the store.
 
 use std::fs::{self, Permissions};
 use std::io;
 use std::os::unix::fs::PermissionsExt as _;
 use std::path::{Component, Path, PathBuf};
 
-use xbuild_exec::twins::{SetFile, Source};
+use xbuild_exec::twins::{SetFile, Source, TwinSet};
 
 /// Programs and folders of a set: every user of a step may use them, whatever the umask.
 const MODE: u32 = 0o755;
 
-/// Writes the files into a new folder.
-pub(super) fn write(folder: &Path, files: Vec<SetFile>) -> io::Result<()> {
+/// The file that has the set.
+const SET: &str = "set.json";
+
+/// Writes a set and its files into a new folder.
+pub(super) fn write(folder: &Path, set: &TwinSet, files: Vec<SetFile>) -> io::Result<()> {
+    write_files(folder, files)?;
+    fs::write(folder.join(SET), serde_json::to_vec(set)?)
+}
+
+/// Reads the set of a folder.
+pub(super) fn read(folder: &Path) -> io::Result<TwinSet> {
+    Ok(serde_json::from_slice(&fs::read(folder.join(SET))?)?)
+}
+
+fn write_files(folder: &Path, files: Vec<SetFile>) -> io::Result<()> {
     make(folder)?;
     for SetFile { path, source } in files {
         let target = inside(folder, &path)?;

@@ -5,7 +5,7 @@
 //! step's. The solver commits that layer, so the comparison waits for it: [`Verified`] stands between
 //! the solver and both the runner and the snapshots.
 
-use std::collections::{BTreeMap, VecDeque};
+use std::collections::BTreeMap;
 use std::path::{Path, PathBuf};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::{SystemTime, UNIX_EPOCH};
@@ -24,10 +24,11 @@ use xbuild_wording::hints;
 
 use super::Twinned;
 use super::compare::compare;
+use super::tail::Tail;
 use crate::events::{Event, Events};
 
-/// The lines of the native run that are shown if it fails alone.
-const TAIL: usize = 20;
+/// What stands over the last lines of the native run if it fails alone.
+const TAIL: &str = "verify: the last lines of the native run:";
 
 /// Runner and snapshots of a build that verifies.
 pub(crate) struct Verified<'a> {
@@ -112,10 +113,10 @@ impl Runner for Verified<'_> {
         below: &Chain,
         output: &dyn Output,
     ) -> Result<Records, StepFailure> {
-        let natively = self.twinned.natively(&request.platform, below);
-        let has_any = natively.twins.as_ref().is_some_and(|twins| !twins.set.twins.is_empty());
+        let natively = self.twinned.natively(request, below, output)?;
+        let has_any = natively.twins.iter().any(|twins| !twins.set.twins.is_empty());
         let emulate = || {
-            let natively = Natively { twins: None, ..natively.clone() };
+            let natively = Natively { twins: Vec::new(), ..natively.clone() };
             self.twinned.run_step(root, request, mounts, natively, output)
         };
         if !has_any {
@@ -148,7 +149,7 @@ impl Runner for Verified<'_> {
             }
             (Ok(_), Err(failure)) if is_of_step(&failure) => Err(other(None, Some(&failure))),
             (Err(failure), Ok(_)) if is_of_step(&failure) => {
-                tail.show(output);
+                tail.show(TAIL, output);
                 Err(other(Some(&failure), None))
             }
             (Err(natively), Err(emulated))
@@ -156,7 +157,7 @@ impl Runner for Verified<'_> {
                     && is_of_step(&emulated)
                     && natively.to_string() != emulated.to_string() =>
             {
-                tail.show(output);
+                tail.show(TAIL, output);
                 Err(other(Some(&natively), Some(&emulated)))
             }
             (_, Err(failure)) | (Err(failure), Ok(_)) => Err(failure),
@@ -165,31 +166,6 @@ impl Runner for Verified<'_> {
 
     fn is_emulated(&self, platform: &Platform) -> bool {
         self.twinned.is_emulated(platform)
-    }
-}
-
-/// Keeps the last lines of a command.
-#[derive(Default)]
-struct Tail(Mutex<VecDeque<Vec<u8>>>);
-
-impl Tail {
-    fn lines(&self) -> MutexGuard<'_, VecDeque<Vec<u8>>> {
-        self.0.lock().unwrap_or_else(PoisonError::into_inner)
-    }
-
-    fn show(&self, output: &dyn Output) {
-        output.note("verify: the last lines of the native run:");
-        self.lines().iter().for_each(|line| output.line(line, false));
-    }
-}
-
-impl Output for Tail {
-    fn line(&self, line: &[u8], redraws: bool) {
-        let mut lines = self.lines();
-        if redraws || lines.len() == TAIL {
-            let _ = if redraws { lines.pop_back() } else { lines.pop_front() };
-        }
-        lines.push_back(line.to_vec());
     }
 }
 

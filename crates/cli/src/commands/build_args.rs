@@ -112,7 +112,7 @@ pub(crate) struct BuildArgs {
     /// How programs of other processors get their emulator
     #[arg(
         long,
-        value_parser = emulation(),
+        value_enum,
         default_value = "auto",
         env = "XBUILD_EMULATION",
         hide_env_values = true,
@@ -200,25 +200,6 @@ pub(super) fn isolation() -> impl TypedValueParser<Value = Isolation> {
     PossibleValuesParser::new(names.map(PossibleValue::new)).try_map(|text| text.parse())
 }
 
-/// Returns the reader of `--emulation`, which knows its values and refuses one by name.
-pub(super) fn emulation() -> impl TypedValueParser<Value = EmulationArg> {
-    let names = EmulationArg::value_variants().iter().filter_map(ValueEnum::to_possible_value);
-    let refused = PossibleValue::new(CROSS).hide(true);
-    PossibleValuesParser::new(names.chain([refused])).try_map(|text| {
-        match &*text {
-        CROSS => Err(
-            "cross is not implemented: it would run the distribution's cross compilers in place of \
-             emulated ones. Compile in a stage `FROM --platform=$BUILDPLATFORM` instead"
-                .to_owned(),
-        ),
-        text => EmulationArg::from_str(text, false),
-    }
-    })
-}
-
-/// A value of `--emulation` that is not there yet.
-const CROSS: &str = "cross";
-
 /// The way in which programs of other processors get their emulator.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, ValueEnum)]
 pub(crate) enum EmulationArg {
@@ -230,10 +211,14 @@ pub(crate) enum EmulationArg {
     Intercept,
     /// The host's own binfmt_misc
     Host,
+    /// As auto, and the distribution's cross compilers run in place of emulated ones (Debian 13)
+    Cross,
     /// The first that works, and no program runs natively in place of a foreign one
     Qemu,
     /// As auto, then as qemu; each step must make the same layer both ways
     Verify,
+    /// As cross, then as qemu
+    VerifyCross,
 }
 
 /// The reaction to a RUN step that fails.
@@ -265,8 +250,10 @@ impl From<EmulationArg> for Emulation {
             EmulationArg::Binfmt => Self::Binfmt,
             EmulationArg::Intercept => Self::Intercept,
             EmulationArg::Host => Self::Host,
+            EmulationArg::Cross => Self::Cross,
             EmulationArg::Qemu => Self::Qemu,
             EmulationArg::Verify => Self::Verify,
+            EmulationArg::VerifyCross => Self::VerifyCross,
         }
     }
 }

@@ -16,7 +16,7 @@ use xbuild_model::{FailureKind, Platform};
 use xbuild_plan::clean_path;
 use xbuild_wording::quoted;
 
-use super::build_args::{EmulationArg, NetworkArg, emulation, isolation};
+use super::build_args::{EmulationArg, NetworkArg, isolation};
 use super::input::{PullArg, pull};
 use crate::console::Console;
 use crate::environment;
@@ -86,7 +86,7 @@ pub(crate) struct RunArgs {
     /// How programs of other processors get their emulator
     #[arg(
         long,
-        value_parser = emulation(),
+        value_enum,
         default_value = "auto",
         env = "XBUILD_EMULATION",
         hide_env_values = true
@@ -168,7 +168,7 @@ fn run_command(args: &RunArgs, console: &Arc<Console>) -> Result<Exit, Stopped> 
             Problem::command_line("-t needs a terminal: standard input or output is none");
         return Err(Stopped::Before(problem));
     }
-    if args.emulation == EmulationArg::Verify {
+    if matches!(args.emulation, EmulationArg::Verify | EmulationArg::VerifyCross) {
         let problem = Problem::command_line(
             "--emulation verify compares the layers of a build, and a command makes none: use auto \
              or qemu",

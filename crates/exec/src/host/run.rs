@@ -28,7 +28,7 @@ impl Runner for Sandbox {
         _: &Chain,
         output: &dyn Output,
     ) -> Result<Records, StepFailure> {
-        self.run_with(root, request, mounts, None, output)
+        self.run_with(root, request, mounts, Vec::new(), output)
     }
 
     fn is_emulated(&self, platform: &Platform) -> bool {
@@ -41,7 +41,7 @@ impl Runner for Sandbox {
 #[derive(Debug, Clone, Default)]
 pub struct Natively {
     /// The programs that run natively.
-    pub twins: Option<StepTwins>,
+    pub twins: Vec<StepTwins>,
     /// Whether its programs are counted, see
     /// [`Emulator::counts`](crate::emulator::Emulator::counts).
     pub counted: bool,
@@ -65,7 +65,7 @@ impl Sandbox {
         root: &RootFs,
         request: &RunRequest,
         mounts: &[ReadyMount],
-        twins: Option<StepTwins>,
+        twins: Vec<StepTwins>,
         output: &dyn Output,
     ) -> Result<Records, StepFailure> {
         let natively = Natively { twins, counted: false };

@@ -70,7 +70,7 @@ fn run(ids: Ids, supervisor: OwnedFd, events: &OwnedFd) -> Result<Exit, RunError
     let (command, who) = build::build(&request, ids, Given { joined, network }, kit, events)?;
     let around = StepPlace::of(&request)?;
     let mount_points = around.has_packages && request.run.security == Security::Sandbox;
-    let machine = request.twins.is_some();
+    let machine = !request.twins.is_empty();
     let traced = emulators.is_some();
     let stops = Stops { traced, owners, machine, mount_points, ..Stops::default() };
     let filter = filter(&request, stops)?;

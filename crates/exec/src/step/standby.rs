@@ -197,7 +197,7 @@ impl Processes {
 
 /// Returns the machine that a step with twins believes to be on.
 fn machine(request: &StepRequest) -> Option<Machine> {
-    let twins = request.twins.as_ref()?;
+    let twins = request.twins.first()?;
     let arch = Arch::ALL.into_iter().find(|arch| arch.oci_name() == twins.set.architecture)?;
     Some(Machine { name: arch.machine_name(), host: request.run.hostname.clone() })
 }

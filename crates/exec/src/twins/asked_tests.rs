@@ -1,7 +1,8 @@
 //! Tests of what the starter thinks of arguments and variables.
 
 use super::asked::{
-    has_option, is_apk_change, is_called_by, is_harmless, is_plain_awk, is_unpack, names_processor,
+    has_only, has_option, is_apk_change, is_called_by, is_compilation, is_harmless, is_link,
+    is_plain_awk, is_unpack, names_processor,
 };
 
 fn texts<'a>(texts: &'a [&str]) -> impl Iterator<Item = &'a [u8]> {
@@ -41,6 +42,63 @@ fn a_name_is_the_last_part_of_what_a_program_is_called() {
         &["ca"],
     ] {
         assert!(!is_called(arguments), "{arguments:?}");
+    }
+}
+
+#[test]
+fn a_compiler_that_is_asked_about_itself_does_not_compile() {
+    let usual = ["-quiet", "-imultiarch", "aarch64-linux-gnu", "-I", "x", "a.c", "-O2", "-std=c99"];
+    assert!(is_compilation(texts(&usual)));
+    for own in [
+        "-v",
+        "--version",
+        "--help=common",
+        "--output-pch",
+        "--output-pch=a.gch",
+        "-fplugin=x",
+        "-fmodules-ts",
+        "-iprefix",
+        "-isysroot",
+        "-stdlib=libc++",
+        "@file",
+    ] {
+        let arguments: Vec<&str> = usual.into_iter().chain([own]).collect();
+        assert!(!is_compilation(texts(&arguments)), "{own}");
+    }
+    assert!(is_compilation(texts(&["-", "", "-fverbose-asm", "v", "-std=c++20", "--param"])));
+}
+
+#[test]
+fn a_linker_has_the_plugin_of_the_compiler() {
+    let plugin = b"/usr/x/plugin.so";
+    let usual = ["-plugin", "/usr/x/plugin.so", "-plugin-opt=-fresolution=x", "-pie", "-o", "a"];
+    let more = ["--version-script=x", "-v", "-rpath-link", "y", "x.o", "-lc", "--as-needed"];
+    let is = |arguments: &[&str]| is_link(texts(arguments), plugin);
+    assert!(is(&usual) && is(&[&usual[..], &more].concat()));
+    assert!(!is(&more), "it looks for plugins itself");
+    assert!(!is(&["-plugin"]) && !is(&["-plugin", "/usr/x/other.so"]));
+    for own in
+        ["@file", "-V", "--verbose", "--help", "--sysroot=/x", "--plugin=y", "-plugin=y", "-plugin"]
+    {
+        assert!(!is(&[&usual[..], &[own]].concat()), "{own}");
+    }
+}
+
+#[test]
+fn a_folder_has_names_of_a_list_alone() {
+    let entry = |name: &str| {
+        let length = (19 + name.len() + 1).next_multiple_of(8);
+        let mut entry = vec![0; length];
+        entry[16..18].copy_from_slice(&u16::to_ne_bytes(u16::try_from(length).unwrap()));
+        entry[19..19 + name.len()].copy_from_slice(name.as_bytes());
+        entry
+    };
+    let has_only = |names: &[&str]| {
+        has_only(&names.iter().flat_map(|name| entry(name)).collect::<Vec<_>>(), b"libc.conf x ")
+    };
+    assert!(has_only(&[]) && has_only(&[".", "..", "libc.conf", "x"]) && has_only(&["x", "."]));
+    for name in ["", "libc", "libc.conf2", "y", "...", "x "] {
+        assert!(!has_only(&[".", "x", name]), "{name}");
     }
 }
 

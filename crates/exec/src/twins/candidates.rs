@@ -284,7 +284,7 @@ pub(super) fn triplet(arch: Arch) -> Option<&'static str> {
 }
 
 /// Returns the paths of the loaders.
-fn loaders(host: Arch) -> Option<[(Libc, &'static str); 2]> {
+pub(super) fn loaders(host: Arch) -> Option<[(Libc, &'static str); 2]> {
     let (glibc, musl) = match host {
         Arch::Amd64 => ("lib64/ld-linux-x86-64.so.2", "lib/ld-musl-x86_64.so.1"),
         Arch::Arm64 => ("lib/ld-linux-aarch64.so.1", "lib/ld-musl-aarch64.so.1"),

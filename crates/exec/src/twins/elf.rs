@@ -11,6 +11,7 @@ pub(super) const PT_LOAD: u32 = 1;
 pub(super) const PT_DYNAMIC: u32 = 2;
 pub(super) const PT_NOTE: u32 = 4;
 
+const ET_EXEC: u16 = 2;
 const ET_DYN: u16 = 3;
 const SEGMENT: usize = 56;
 const PAGE: u64 = 4096;
@@ -20,11 +21,12 @@ const DT_NEEDED: u64 = 1;
 const DT_STRTAB: u64 = 5;
 const DT_STRSZ: u64 = 10;
 
-/// A file of 64 bits, little-endian, position-independent; its program headers lie in its first
-/// page.
+/// A program or library of 64 bits, little-endian; its program headers lie in its first page.
 #[derive(Debug, Clone, Copy)]
 pub(super) struct Elf<'a> {
     bytes: &'a [u8],
+    /// Whether it is mapped to addresses of its own; others are position-independent.
+    pub(super) is_fixed: bool,
     pub(super) machine: u16,
     pub(super) entry: u64,
     segments: usize,
@@ -46,7 +48,8 @@ pub(super) struct Segment {
 impl<'a> Elf<'a> {
     /// Reads the headers; `None` if the file is another kind of file.
     pub(super) fn parse(bytes: &'a [u8]) -> Option<Self> {
-        if bytes.get(..7)? != b"\x7fELF\x02\x01\x01" || u16_at(bytes, 16)? != ET_DYN {
+        let kind = u16_at(bytes, 16)?;
+        if bytes.get(..7)? != b"\x7fELF\x02\x01\x01" || !matches!(kind, ET_EXEC | ET_DYN) {
             return None;
         }
         let (segments, count) = (usize::try_from(u64_at(bytes, 32)?).ok()?, u16_at(bytes, 56)?);
@@ -58,6 +61,7 @@ impl<'a> Elf<'a> {
         }
         Some(Self {
             bytes,
+            is_fixed: kind == ET_EXEC,
             machine: u16_at(bytes, 18)?,
             entry: u64_at(bytes, 24)?,
             segments,
@@ -118,8 +122,9 @@ impl<'a> Elf<'a> {
                 && segment.address % PAGE == segment.offset % PAGE
                 && in_file <= self.bytes.len() as u64
         });
-        let first =
-            loaded.first().is_some_and(|segment| (segment.offset, segment.address) == (0, 0));
+        let first = loaded
+            .first()
+            .is_some_and(|segment| segment.offset == 0 && (segment.address != 0) == self.is_fixed);
         in_order && first && end < 1 << 40
     }
 

@@ -25,7 +25,7 @@ const PROCESSOR: usize = 32;
 /// emulator is not of the usual form.
 pub(crate) fn graft(emulator: &[u8], processor: &str) -> Option<Vec<u8>> {
     let (elf, starter) = (Elf::parse(emulator)?, Elf::parse(STARTER)?);
-    if elf.machine != starter.machine {
+    if elf.machine != starter.machine || elf.is_fixed {
         return None;
     }
     let note = elf.header_of(PT_NOTE)?;

@@ -4,12 +4,10 @@
 //! **Source** — glibc, `sysdeps/generic/dl-cache.h`: the format of `glibc-ld.so.cache1.1`; musl,
 //! `ldso/dynlink.c`, `load_library`.
 
-use super::FOLDER;
+use super::set::Origin;
 
-/// The path in every loader of glibc.
+/// The path in every loader of glibc. Ours has the same length.
 const USUAL_CACHE: &[u8] = b"/etc/ld.so.cache\0";
-/// Ours, of the same length.
-const OWN_CACHE: &[u8] = b"/dev/.twin/cache\0";
 
 /// The folders in every loader of musl.
 const USUAL_FOLDERS: &[u8] = b"/lib:/usr/local/lib:/usr/lib\0";
@@ -23,8 +21,8 @@ const ENTRY: usize = 24;
 const BYTE_ORDER: u8 = 2;
 
 /// Returns a loader of glibc that looks into our cache; `None` if it is not of the usual form.
-pub(super) fn loader_with_own_cache(loader: &[u8]) -> Option<Vec<u8>> {
-    with(loader, USUAL_CACHE, OWN_CACHE)
+pub(super) fn loader_with_own_cache(loader: &[u8], origin: Origin) -> Option<Vec<u8>> {
+    with(loader, USUAL_CACHE, format!("{}/cache\0", origin.folder()).as_bytes())
 }
 
 /// Returns a loader of musl that looks into our folder; `None` if it is not of the usual form.
@@ -42,7 +40,7 @@ fn with(loader: &[u8], usual: &[u8], own: &[u8]) -> Option<Vec<u8>> {
 }
 
 /// Returns a cache with these libraries, which lie in the folder `lib` of the set.
-pub(super) fn cache(machine: u16, names: &[&str]) -> Vec<u8> {
+pub(super) fn cache(machine: u16, names: &[&str], origin: Origin) -> Vec<u8> {
     // The loader searches by halves, in the order of its own comparison: numbers in names count as
     // numbers, and the largest comes first.
     let mut names = names.to_vec();
@@ -54,7 +52,7 @@ pub(super) fn cache(machine: u16, names: &[&str]) -> Vec<u8> {
         strings.extend_from_slice(name.as_bytes());
         strings.push(0);
         let value = start + strings.len();
-        strings.extend_from_slice(format!("{FOLDER}/lib/{name}\0").as_bytes());
+        strings.extend_from_slice(format!("{}/lib/{name}\0", origin.folder()).as_bytes());
         for word in [flags(machine), key as u32, value as u32, 0, 0, 0] {
             entries.extend_from_slice(&word.to_le_bytes());
         }
@@ -119,7 +117,7 @@ mod tests {
 
     #[test]
     fn numbers_in_names_count_as_numbers() {
-        let cache = cache(62, &["liba.so.2", "libb.so.1", "liba.so.10"]);
+        let cache = cache(62, &["liba.so.2", "libb.so.1", "liba.so.10"], Origin::Sibling);
         let text = String::from_utf8_lossy(&cache[HEADER + 3 * ENTRY..]).into_owned();
         let names: Vec<&str> =
             text.split('\0').filter(|part| !part.is_empty() && !part.starts_with('/')).collect();
@@ -131,9 +129,11 @@ mod tests {
     #[test]
     fn a_loader_looks_into_one_place() {
         let around = |text: &[u8]| [b"x", text, b"y"].concat();
-        assert_eq!(loader_with_own_cache(&around(USUAL_CACHE)).unwrap(), around(OWN_CACHE));
-        assert_eq!(loader_with_own_cache(&[USUAL_CACHE, USUAL_CACHE].concat()), None);
-        assert_eq!(loader_with_own_cache(b"none"), None);
+        let with_own_cache = |loader: &[u8]| loader_with_own_cache(loader, Origin::Cross);
+        let own = around(b"/dev/.tool/cache\0");
+        assert_eq!(with_own_cache(&around(USUAL_CACHE)).unwrap(), own);
+        assert_eq!(with_own_cache(&[USUAL_CACHE, USUAL_CACHE].concat()), None);
+        assert_eq!(with_own_cache(b"none"), None);
         let out = loader_with_own_folder(&around(USUAL_FOLDERS)).unwrap();
         assert_eq!(out, around(b"/dev/.twin/lib\0/lib:/usr/lib\0"));
         assert_eq!(loader_with_own_folder(USUAL_CACHE), None);

@@ -5,21 +5,21 @@ use std::collections::{BTreeMap, BTreeSet};
 use super::candidates::{Candidate, Candidates, Libc, perl_folder, triplet};
 use super::elf::{Elf, MAGIC};
 use super::programs::Program;
-use super::set::{Arguments, NAMES, ROOT, SetFile, Source, Twin, TwinSet};
-use super::{FOLDER, apt, library_cache};
+use super::set::{Arguments, LOADER, NAMES, Origin, ROOT, SetFile, Source, Twin, TwinSet};
+use super::{apt, library_cache};
 use crate::arch::Arch;
 
 /// The contents of an image's files by path.
 pub type Contents = BTreeMap<String, Vec<u8>>;
 
 /// The file of the emulator in a set.
-const EMULATOR: &str = "emulator";
+pub(super) const EMULATOR: &str = "emulator";
 
 /// The package whose architecture its programs are told.
 const APT: &str = "apt";
 
 /// Files that make a loader behave in another way; absent in every step with twins.
-const PRELOAD: &str = "/etc/ld.so.preload";
+pub(super) const PRELOAD: &str = "/etc/ld.so.preload";
 
 /// The file that says for which architecture apk installs, and the one that may give it options.
 ///
@@ -58,7 +58,7 @@ impl Candidates {
         let architectures = theirs.architecture(APT).zip(ours.architecture(APT));
         let loader = sibling.get(&self.loader)?;
         let loader = match self.libc {
-            Libc::Glibc => library_cache::loader_with_own_cache(loader)?,
+            Libc::Glibc => library_cache::loader_with_own_cache(loader, Origin::Sibling)?,
             Libc::Musl => library_cache::loader_with_own_folder(loader)?,
         };
         Elf::parse(&loader).filter(|elf| elf.is_mappable())?;
@@ -84,10 +84,13 @@ impl Candidates {
             twins.push(Twin {
                 path: path.clone(),
                 magic: magic.to_vec(),
+                build: None,
                 names: names.clone(),
                 arguments: program.arguments,
                 absent: self.absent(program),
                 present: present(program),
+                texts: Vec::new(),
+                exchanged: None,
             });
         }
         if twins.is_empty() {
@@ -96,7 +99,8 @@ impl Candidates {
         files.extend(self.library_files(loader, &needed, &sibling)?);
         files.extend(self.perl_files(image, sibling.contents));
         let architecture = self.arch.oci_name().to_owned();
-        let set = TwinSet { architecture, little: self.arch.is_little_endian(), twins };
+        let (little, origin) = (self.arch.is_little_endian(), Origin::Sibling);
+        let set = TwinSet { architecture, little, origin, twins };
         Some((set, files))
     }
 
@@ -110,7 +114,7 @@ impl Candidates {
     ) -> Option<(Vec<u8>, BTreeSet<String>)> {
         let contents = sibling.contents.get(path)?;
         let elf = Elf::parse(contents)?;
-        if elf.machine != self.host.machine() || !elf.is_mappable() {
+        if elf.machine != self.host.machine() || elf.is_fixed || !elf.is_mappable() {
             return None;
         }
         let mut libraries = BTreeSet::new();
@@ -155,10 +159,10 @@ impl Candidates {
         needed: &BTreeSet<String>,
         sibling: &Sibling<'_>,
     ) -> Option<Vec<SetFile>> {
-        let mut files = vec![bytes(format!("{ROOT}/ld.so"), loader)];
+        let mut files = vec![bytes(format!("{ROOT}/{LOADER}"), loader)];
         if self.libc == Libc::Glibc {
             let names: Vec<&str> = needed.iter().map(String::as_str).collect();
-            let cache = library_cache::cache(self.host.machine(), &names);
+            let cache = library_cache::cache(self.host.machine(), &names, Origin::Sibling);
             files.push(bytes(format!("{ROOT}/cache"), cache));
         }
         for name in needed {
@@ -170,9 +174,10 @@ impl Candidates {
     /// Makes perl look for its library in the folder of the set.
     fn use_own_folder(&self, perl: &mut [u8]) -> Option<()> {
         let usual = format!("/{}\0", perl_folder(self.host)?);
+        let folder = Origin::Sibling.folder();
         // Its length is compiled in. Slashes mean nothing.
-        let slashes = "/".repeat(usual.len().checked_sub(FOLDER.len() + "perl-base\0".len())?);
-        let own = format!("{FOLDER}{slashes}perl-base\0");
+        let slashes = "/".repeat(usual.len().checked_sub(folder.len() + "perl-base\0".len())?);
+        let own = format!("{folder}{slashes}perl-base\0");
         let places: Vec<usize> = memchr::memmem::find_iter(perl, usual.as_bytes()).collect();
         for place in &places {
             perl.get_mut(*place..*place + own.len())?.copy_from_slice(own.as_bytes());
@@ -228,6 +233,6 @@ fn text<'a>(contents: &'a Contents, path: &str) -> Option<&'a str> {
     std::str::from_utf8(contents.get(path)?).ok()
 }
 
-fn bytes(path: String, bytes: Vec<u8>) -> SetFile {
+pub(super) fn bytes(path: String, bytes: Vec<u8>) -> SetFile {
     SetFile { path, source: Source::Bytes(bytes) }
 }

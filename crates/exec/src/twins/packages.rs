@@ -126,7 +126,7 @@ fn names(field: &str) -> impl Iterator<Item = &str> {
 }
 
 /// Returns a version without the suffix of a rebuild for one architecture.
-fn source(version: &str) -> &str {
+pub(super) fn source(version: &str) -> &str {
     match version.rsplit_once("+b") {
         Some((source, number)) if number.bytes().all(|byte| byte.is_ascii_digit()) => source,
         _ => version,

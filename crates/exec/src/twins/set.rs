@@ -4,15 +4,42 @@ use std::path::PathBuf;
 
 use serde::{Deserialize, Serialize};
 
-/// The twins of a base image, in a folder of files that [`super::Candidates::make`] returned.
+/// The twins of steps of a base image, in a folder of files that [`super::Candidates::make`] or
+/// [`super::cross`] returned.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub struct TwinSet {
     /// The architecture whose programs they stand for, in OCI terms.
     pub architecture: String,
     /// Whether that architecture has the lowest byte of a number first.
     pub little: bool,
+    /// Where they come from.
+    pub origin: Origin,
     /// The twins.
     pub twins: Vec<Twin>,
+}
+
+/// Where twins come from, which decides where steps see them.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+pub enum Origin {
+    /// The base image's sibling.
+    Sibling,
+    /// The distribution's cross compilers.
+    Cross,
+}
+
+impl Origin {
+    /// Returns the name of the folder in `/dev`. All have the same length.
+    pub(crate) fn name(self) -> &'static str {
+        match self {
+            Self::Sibling => ".twin",
+            Self::Cross => ".tool",
+        }
+    }
+
+    /// Returns the folder in the root of a step.
+    pub(crate) fn folder(self) -> String {
+        format!("/dev/{}", self.name())
+    }
 }
 
 /// A program that has a twin.
@@ -22,6 +49,8 @@ pub struct Twin {
     pub path: String,
     /// The bytes of the program that the kernel recognises it by.
     pub magic: Vec<u8>,
+    /// What its file is; `None` if it is the base image's own, unchanged.
+    pub build: Option<ProgramBuild>,
     /// The names by which it may be called; empty if any will do. The first is the program's own, after
     /// which the first argument is the name.
     pub names: Vec<String>,
@@ -31,6 +60,24 @@ pub struct Twin {
     pub absent: Vec<String>,
     /// Absolute paths that there must be.
     pub present: Vec<String>,
+    /// Absolute paths of files that must have the texts beside them. A path with a slash at its end is a
+    /// folder's, whose text has the names that may be in it, with a space after each.
+    pub texts: Vec<(String, String)>,
+    /// An argument, and the one of the same length that takes its place.
+    pub exchanged: Option<(String, String)>,
+}
+
+/// The build that a program's file is of, by which it is known wherever it comes from.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct ProgramBuild {
+    /// Bytes of the file.
+    pub size: u64,
+    /// The modification time in its package: seconds since 1970.
+    pub modified: i64,
+    /// The place of the build ID in the file.
+    pub id_at: u64,
+    /// The build ID.
+    pub id: Vec<u8>,
 }
 
 /// The arguments that a program may have to run natively.
@@ -46,6 +93,10 @@ pub enum Arguments {
     Unpack,
     /// Those with which apk changes the packages of its own root.
     ApkChange,
+    /// Those with which a compiler compiles.
+    Compile,
+    /// Those with which a compiler links; [`Twin::exchanged`] has the path of its plugin.
+    Link,
 }
 
 impl TwinSet {
@@ -56,7 +107,7 @@ impl TwinSet {
     }
 }
 
-/// The twins that a step may have.
+/// Twins that a step may have.
 #[derive(Debug, Clone, Serialize, Deserialize)]
 pub struct StepTwins {
     /// The folder of the set.
@@ -83,8 +134,11 @@ pub enum Source {
     Link(String),
 }
 
-/// The folder of a set's files that steps see as [`super::FOLDER`].
+/// The folder of a set's files that steps see as [`Origin::folder`].
 pub(crate) const ROOT: &str = "root";
+
+/// The loader among them.
+pub(crate) const LOADER: &str = "ld.so";
 
 /// The folder of a set's files with the emulator under the path of each program.
 pub(crate) const NAMES: &str = "names";

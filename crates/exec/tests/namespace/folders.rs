@@ -61,7 +61,7 @@ impl Ground {
         work.push("-work");
         let root = RootFs::Folder(Folder { path, is_own: false, work: work.into() });
         let output = Capture::default();
-        let ended = self.sandbox.run_with(&root, request, mounts, None, &output);
+        let ended = self.sandbox.run_with(&root, request, mounts, Vec::new(), &output);
         ended.map(|_| output.text())
     }
 

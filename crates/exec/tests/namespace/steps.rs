@@ -522,7 +522,13 @@ fn tasks_answer(fixture: &Fixture) -> Result<(), String> {
 fn isolation_is_obeyed(fixture: &Fixture) -> Result<(), String> {
     let none = sandbox(Isolation::None);
     let error = none
-        .run_with(&RootFs::Overlay(fixture.root()), &shell("true"), &[], None, &Capture::default())
+        .run_with(
+            &RootFs::Overlay(fixture.root()),
+            &shell("true"),
+            &[],
+            Vec::new(),
+            &Capture::default(),
+        )
         .unwrap_err();
     assert_eq!(error.kind(), FailureKind::Environment);
     assert!(error.hint().is_some());
@@ -536,7 +542,7 @@ fn isolation_is_obeyed(fixture: &Fixture) -> Result<(), String> {
             &RootFs::Overlay(root),
             &shell("id -u; cat /proc/self/uid_map"),
             &[],
-            None,
+            Vec::new(),
             &output,
         )
         .unwrap();
@@ -566,8 +572,9 @@ fn a_lost_helper_is_an_error(fixture: &Fixture) -> Result<(), String> {
     std::thread::scope(|scope| {
         let (other, root) = (&other, &root);
         let script = format!("sleep {mark}; true");
-        let step = scope
-            .spawn(move || other.run_with(root, &shell(&script), &[], None, &Capture::default()));
+        let step = scope.spawn(move || {
+            other.run_with(root, &shell(&script), &[], Vec::new(), &Capture::default())
+        });
         wait_until(|| sleeping(&mark) == 1);
         let helper = youngest_child_of(std::process::id());
         rustix::process::kill_process(helper, rustix::process::Signal::KILL).unwrap();
@@ -581,7 +588,7 @@ fn a_lost_helper_is_an_error(fixture: &Fixture) -> Result<(), String> {
             &RootFs::Overlay(fixture.root()),
             &shell("true"),
             &[],
-            None,
+            Vec::new(),
             &Capture::default(),
         )
     };

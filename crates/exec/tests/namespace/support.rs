@@ -62,8 +62,13 @@ pub fn hold() -> ExitCode {
     std::fs::create_dir(&root.upper).unwrap();
     std::fs::create_dir(&root.work).unwrap();
     let root = RootFs::Overlay(root);
-    let result =
-        sandbox(Isolation::AUTO).run_with(&root, &shell(&script), &[], None, &Capture::default());
+    let result = sandbox(Isolation::AUTO).run_with(
+        &root,
+        &shell(&script),
+        &[],
+        Vec::new(),
+        &Capture::default(),
+    );
     if result.is_ok() { ExitCode::SUCCESS } else { ExitCode::FAILURE }
 }
 
@@ -175,7 +180,7 @@ impl Fixture {
         mounts: &[ReadyMount],
         output: &Capture,
     ) -> Result<Records, StepFailure> {
-        self.sandbox.run_with(&RootFs::Overlay(root.clone()), request, mounts, None, output)
+        self.sandbox.run_with(&RootFs::Overlay(root.clone()), request, mounts, Vec::new(), output)
     }
 
     /// Runs a request; returns its output.

@@ -27,6 +27,8 @@ hints! {
         (FROM --platform=$BUILDPLATFORM) and COPY its result";
     newer_machine() = "build on a newer machine, or for a lower level";
     lower_level() = "build on an amd64 machine, or for linux/amd64/v2 or lower";
+    without_cross() = "leave out --emulation cross, or compile in a stage `FROM --platform=$BUILDPLATFORM`; \
+        Debian 13 has its compilers and cross compilers in the same versions";
     report_twin() = "please report it, with the packages of the base image: a program must leave the \
         list of those that run natively. --emulation qemu builds without it. A step that differs from \
         run to run by itself, by random keys for instance, differs here, too";

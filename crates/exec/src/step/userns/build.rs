@@ -51,8 +51,8 @@ pub(crate) fn build(
     let command = Command::new(run, &who.home)?;
     let mut tell = |note: String| Event::Note(note).send(events);
     kit.furnish(&root, request, &mut tell)?;
-    if request.twins.is_some() || request.counted {
-        twins::show(&root, request.twins.as_ref(), request.counted)?;
+    if !request.twins.is_empty() || request.counted {
+        twins::show(&root, &request.twins, request.counted)?;
     }
     let mut stubs = Recorder::new(&request.root);
     bind::bind_all(&root, &files::generate(run)?, &mut stubs)?;

@@ -13,17 +13,23 @@ use super::mounts::{self, make_folder, open_folder};
 use super::root::Root;
 use crate::error::RunError;
 use crate::mount::clone_of;
-use crate::twins::{COUNT_IN_DEV, IN_DEV, ROOT, Stamp, StepTwins, Table};
+use crate::twins::{COUNT_IN_DEV, FileId, ROOT, Row, Stamp, StepTwins, TABLE_IN_DEV, Table};
 
 /// Shows the twins in the step's `/dev`, which is there already, and the pipe that counts programs if
 /// the step is `counted`.
-pub(super) fn show(root: &Root, twins: Option<&StepTwins>, counted: bool) -> Result<(), RunError> {
-    let files = twins.map(|twins| mounts::open_trusted(&twins.folder.join(ROOT))).transpose()?;
+pub(super) fn show(root: &Root, twins: &[StepTwins], counted: bool) -> Result<(), RunError> {
+    let open = |twins: &StepTwins| mounts::open_trusted(&twins.folder.join(ROOT));
+    let files: Vec<OwnedFd> = twins.iter().map(open).collect::<Result<_, _>>()?;
     let add = || -> io::Result<()> {
         let dev = open_folder(&root.fd, "dev")?;
         let before = rustix::fs::fstat(&dev)?;
-        if let (Some(twins), Some(files)) = (twins, &files) {
-            add(root, &dev, twins, files)?;
+        for (twins, files) in twins.iter().zip(&files) {
+            let place = make_folder(&dev, twins.set.origin.name())?;
+            attach_with(&clone_of(files, false)?, &place, READ_ONLY, false)?;
+        }
+        if let Some(first) = twins.first() {
+            let mut file = File::from(mounts::make_file(&dev, TABLE_IN_DEV, 0o444)?);
+            file.write_all(&table(root, twins, first.set.little))?;
         }
         if counted {
             make_pipe(&dev, COUNT_IN_DEV)?;
@@ -40,15 +46,20 @@ fn make_pipe(dev: &OwnedFd, name: &str) -> Result<(), Errno> {
     rustix::fs::chmodat(dev, name, Mode::from_raw_mode(0o622), AtFlags::empty())
 }
 
-fn add(root: &Root, dev: &OwnedFd, twins: &StepTwins, files: &OwnedFd) -> io::Result<()> {
-    let (folder, table) = IN_DEV;
-    let place = make_folder(dev, folder)?;
-    attach_with(&clone_of(files, false)?, &place, READ_ONLY, false)?;
-    let rows = twins.set.twins.iter();
-    let rows = rows.filter_map(|twin| Some((twin, stamp(&root.fd, &twin.path).ok()??))).collect();
-    let table_bytes = Table { little: twins.set.little, rows }.to_bytes();
-    let mut file = File::from(mounts::make_file(dev, table, 0o444)?);
-    file.write_all(&table_bytes)
+/// Returns the table of the programs that the root has.
+fn table(root: &Root, twins: &[StepTwins], little: bool) -> Vec<u8> {
+    let folders: Vec<String> = twins.iter().map(|twins| twins.set.origin.folder()).collect();
+    let mut rows = Vec::new();
+    for (StepTwins { set, .. }, folder) in twins.iter().zip(&folders) {
+        rows.extend(set.twins.iter().filter_map(|twin| {
+            let file = match &twin.build {
+                Some(build) => FileId::Build(build),
+                None => FileId::Stamp(stamp(&root.fd, &twin.path).ok()??),
+            };
+            Some(Row { twin, folder, file })
+        }));
+    }
+    Table { little, rows }.to_bytes()
 }
 
 /// Gives `/dev` its times back: `find -newer` must not see that something was added.
