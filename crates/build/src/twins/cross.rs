@@ -107,12 +107,7 @@ impl<'a> Compilers<'a> {
         let Some(sibling) = sibling(self.build, base)? else {
             return without("its index has no image for this machine");
         };
-        let now = SystemTime::now().duration_since(UNIX_EPOCH).map_or(0, |time| time.as_secs());
-        let parts = [&xbuild_exec::twins::version(), &sibling.manifest.digest, &emulator.digest];
-        let [version, sibling_digest, emulator_digest] = parts;
-        let key = format!("cross {version} {sibling_digest} {emulator_digest} {}", now / DAY);
-        let key = Digest::of(key.as_bytes());
-        let store = &self.build.store;
+        let (store, key) = (&self.build.store, key(&sibling, emulator));
         let internal = |error: io::Error| StepFailure::new(FailureKind::Internal, error);
         let (folder, set) = match store.source_folder(&key) {
             Some(folder) => {
@@ -187,6 +182,14 @@ impl<'a> Compilers<'a> {
             StepFailure::new(kind, Error::Fetch { image, source })
         })
     }
+}
+
+/// Returns the key of the set in the store, which is another one every day.
+fn key(sibling: &ResolvedImage, emulator: &Emulator) -> Digest {
+    let now = SystemTime::now().duration_since(UNIX_EPOCH).map_or(0, |time| time.as_secs());
+    let (version, script) = (xbuild_exec::twins::version(), Digest::of(cross::SCRIPT.as_bytes()));
+    let (image, emulator) = (&sibling.manifest.digest, &emulator.digest);
+    Digest::of(format!("cross {version} {script} {image} {emulator} {}", now / DAY).as_bytes())
 }
 
 /// Makes the set from the files that were fetched.
