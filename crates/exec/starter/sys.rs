@@ -382,7 +382,9 @@ unsafe fn take_place(program: u64, stack: *mut u64, env: *mut u64) -> Option<(Ma
         let path = |row: *const u64, word| table.add(*row.add(word) as usize);
         let loader = row.and_then(|row| load(path(row, 8)));
         let twin = row.filter(|_| loader.is_some()).and_then(|row| load(path(row, 5)));
-        if let Some((from, to)) = row.filter(|_| twin.is_some()).and_then(|row| exchange(row, table)) {
+        if let Some((from, to)) =
+            row.filter(|_| twin.is_some()).and_then(|row| exchange(row, table))
+        {
             Texts(stack.add(3)).filter(|text| asked::is_same(text, from)).for_each(|text| {
                 let place = text.as_ptr().cast_mut();
                 (0..to.len()).for_each(|at| place.add(at).write_volatile(to[at]));
@@ -486,7 +488,9 @@ unsafe fn suits(row: *const u64, table: *const u8, arguments: *mut u64, env: *mu
             UNPACK => asked::is_unpack(options()),
             APK => asked::is_apk_change(options()),
             COMPILE => asked::is_compilation(options()),
-            LINK => exchange(row, table).is_some_and(|(plugin, _)| asked::is_link(options(), plugin)),
+            LINK => {
+                exchange(row, table).is_some_and(|(plugin, _)| asked::is_link(options(), plugin))
+            }
             letter => !asked::has_option(options(), letter as u8),
         };
         is_right
