@@ -120,9 +120,10 @@ pub(crate) fn is_compilation<'a>(mut arguments: impl Iterator<Item = &'a [u8]>) 
     })
 }
 
-/// What options begin with that are about the compiler itself.
+/// What options begin with that are about the compiler itself; and those of sanitizers, whose descriptions of
+/// types come in another order.
 const COMPILERS_OWN: &[u8] =
-    b"--help --target-help --version -version --output-pch -fplugin -fmodule -iprefix \
+    b"-fsanitize --help --target-help --version -version --output-pch -fplugin -fmodule -iprefix \
     -isysroot -stdlib= ";
 
 /// Returns whether a linker is called as GCC calls it, with this plugin and no other. Without a plugin it looks

@@ -55,6 +55,7 @@ fn a_compiler_that_is_asked_about_itself_does_not_compile() {
         "--help=common",
         "--output-pch",
         "--output-pch=a.gch",
+        "-fsanitize=undefined",
         "-fplugin=x",
         "-fmodules-ts",
         "-iprefix",
