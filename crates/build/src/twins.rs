@@ -12,7 +12,6 @@ mod sibling;
 mod tail;
 mod verify;
 
-use std::io;
 use std::sync::{Arc, Mutex, PoisonError};
 
 use tracing::info;
@@ -72,7 +71,7 @@ impl<'a> Twinned<'a> {
             emulators: &ground.emulators.registered,
             bases: bases.collect(),
             usage: Mutex::default(),
-            found: Mutex::default(),
+            found: ByBase::default(),
             compilers: Compilers::new(build, tools),
         }
     }
@@ -176,10 +175,7 @@ impl<'a> Twinned<'a> {
 
     /// Returns the twins of a base image. Without them its steps are emulated as a whole.
     fn of_base(&self, base: &ResolvedImage) -> Option<StepTwins> {
-        let mut found = self.found.lock().unwrap_or_else(PoisonError::into_inner);
-        let place = Arc::clone(found.entry(base.manifest.digest.clone()).or_default());
-        drop(found);
-        let find = || {
+        self.found.get(base, || {
             let found = self.find(base).unwrap_or_else(|failure| {
                 let warning = Warning::NoTwins { image: base.name.clone(), failure };
                 self.build.events.event(Event::Warning(&warning));
@@ -196,8 +192,7 @@ impl<'a> Twinned<'a> {
                 found.set.twins.iter_mut().for_each(|twin| twin.magic.clear());
                 found
             })
-        };
-        place.get_or_init(find).clone()
+        })
     }
 
     /// Finds or makes the twins of a base image, and registers them.
@@ -208,26 +203,14 @@ impl<'a> Twinned<'a> {
         let version = xbuild_exec::twins::version();
         let key =
             Digest::of(format!("{version} {} {} {}", parts[0], parts[1], parts[2]).as_bytes());
-        let store = &self.build.store;
-        let internal = |error: io::Error| StepFailure::new(FailureKind::Internal, error);
-        let (folder, set) = match store.source_folder(&key) {
-            Some(folder) => {
-                let set = files::read(&folder).map_err(internal)?;
-                (folder, set)
-            }
-            None => {
-                self.engine.add_image(&sibling.layers);
-                let Some((set, files)) = self.make(base, &sibling, emulator)? else {
-                    return Ok(None);
-                };
-                let temp = store.temp_dir("twins")?;
-                let content = temp.path().join("content");
-                files::write(&content, &set, files).map_err(internal)?;
-                (store.publish_source(&content, &key)?, set)
-            }
-        };
-        self.sandbox.register_twins(&folder, &set)?;
-        Ok(Some(StepTwins { folder, set }))
+        let found = files::kept(&self.build.store, &key, |_| {
+            self.engine.add_image(&sibling.layers);
+            self.make(base, &sibling, emulator)
+        })?;
+        if let Some(StepTwins { folder, set }) = &found {
+            self.sandbox.register_twins(folder, set)?;
+        }
+        Ok(found)
     }
 
     /// Makes the files of the twins from the layers of both images.

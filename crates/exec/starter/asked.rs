@@ -120,8 +120,8 @@ pub(crate) fn is_compilation<'a>(mut arguments: impl Iterator<Item = &'a [u8]>) 
     })
 }
 
-/// What options begin with that are about the compiler itself; and those of sanitizers, whose descriptions of
-/// types come in another order.
+/// The beginnings of options that are about the compiler itself, and of those for sanitizers, whose
+/// descriptions of types come in another order.
 const COMPILERS_OWN: &[u8] =
     b"-fsanitize --help --target-help --version -version --output-pch -fplugin -fmodule -iprefix \
     -isysroot -stdlib= ";

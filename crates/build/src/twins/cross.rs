@@ -3,10 +3,9 @@
 //! A command in the base image's sibling fetches them, with the package manager's own checks. They are kept
 //! in the store for a day: an archive gets new versions.
 
-use std::fs;
 use std::io::{self, Read as _};
 use std::path::Path;
-use std::sync::{Arc, OnceLock, PoisonError};
+use std::sync::OnceLock;
 use std::time::{SystemTime, UNIX_EPOCH};
 
 use rustix::fs::FileType;
@@ -83,10 +82,7 @@ impl<'a> Compilers<'a> {
             self.told.get_or_init(|| self.warn(None, NO_GROUND));
             return Ok(None);
         };
-        let mut found = self.found.lock().unwrap_or_else(PoisonError::into_inner);
-        let place = Arc::clone(found.entry(base.manifest.digest.clone()).or_default());
-        drop(found);
-        place.get_or_init(|| self.find(base, emulator, request, output)).clone()
+        self.found.get(base, || self.find(base, emulator, request, output))
     }
 
     fn find(
@@ -107,29 +103,18 @@ impl<'a> Compilers<'a> {
         let Some(sibling) = sibling(self.build, base)? else {
             return without("its index has no image for this machine");
         };
-        let (store, key) = (&self.build.store, key(&sibling, emulator));
-        let internal = |error: io::Error| StepFailure::new(FailureKind::Internal, error);
-        let (folder, set) = match store.source_folder(&key) {
-            Some(folder) => {
-                let set = files::read(&folder).map_err(internal)?;
-                (folder, set)
+        let found = files::kept(&self.build.store, &key(&sibling, emulator), |fetched| {
+            self.engine.add_image(&sibling.layers);
+            let tree = self.engine.tree(&chain(&sibling))?;
+            if contents::Files(&tree).find(APT).is_none() {
+                return Ok(None);
             }
-            None => {
-                self.engine.add_image(&sibling.layers);
-                let tree = self.engine.tree(&chain(&sibling))?;
-                if contents::Files(&tree).find(APT).is_none() {
-                    return without("its distribution has no apt");
-                }
-                output.note(&format!("cross: fetching the cross compilers of {image}"));
-                let temp = store.temp_dir("cross")?;
-                let fetched = temp.path().join("out");
-                fs::create_dir(&fetched).map_err(internal)?;
-                self.fetch(&sibling, names, &fetched, request, output)?;
-                let (set, made) = make(image, emulator, &fetched)?;
-                let content = temp.path().join("content");
-                files::write(&content, &set, made).map_err(internal)?;
-                (store.publish_source(&content, &key)?, set)
-            }
+            output.note(&format!("cross: fetching the cross compilers of {image}"));
+            self.fetch(&sibling, names, fetched, request, output)?;
+            make(image, emulator, fetched).map(Some)
+        })?;
+        let Some(StepTwins { folder, set }) = found else {
+            return without("its distribution has no apt");
         };
         self.sandbox.register_twins(&folder, &set)?;
         let names: Vec<&str> =
@@ -233,6 +218,7 @@ fn fetched(root: &Root) -> io::Result<FetchedFiles> {
 
 #[cfg(test)]
 mod tests {
+    use std::fs;
     use std::os::unix::fs::symlink;
 
     use super::*;

@@ -5,7 +5,9 @@ use std::io;
 use std::os::unix::fs::PermissionsExt as _;
 use std::path::{Component, Path, PathBuf};
 
-use xbuild_exec::twins::{SetFile, Source, TwinSet};
+use xbuild_exec::twins::{SetFile, Source, StepTwins, TwinSet};
+use xbuild_model::{Digest, FailureKind, StepFailure};
+use xbuild_store::Store;
 
 /// Programs and folders of a set: every user of a step may use them, whatever the umask.
 const MODE: u32 = 0o755;
@@ -13,14 +15,33 @@ const MODE: u32 = 0o755;
 /// The file that has the set.
 const SET: &str = "set.json";
 
-/// Writes a set and its files into a new folder.
-pub(super) fn write(folder: &Path, set: &TwinSet, files: Vec<SetFile>) -> io::Result<()> {
+/// Returns the set that the store has under a key, or keeps the one that `make` returns, if there is any.
+/// `make` may write to an empty folder.
+pub(super) fn kept(
+    store: &Store,
+    key: &Digest,
+    make: impl FnOnce(&Path) -> Result<Option<(TwinSet, Vec<SetFile>)>, StepFailure>,
+) -> Result<Option<StepTwins>, StepFailure> {
+    let internal = |error: io::Error| StepFailure::new(FailureKind::Internal, error);
+    if let Some(folder) = store.source_folder(key) {
+        let set = read(&folder).map_err(internal)?;
+        return Ok(Some(StepTwins { folder, set }));
+    }
+    let temp = store.temp_dir("twins")?;
+    let (work, content) = (temp.path().join("work"), temp.path().join("content"));
+    fs::create_dir(&work).map_err(internal)?;
+    let Some((set, files)) = make(&work)? else { return Ok(None) };
+    write(&content, &set, files).map_err(internal)?;
+    let folder = store.publish_source(&content, key)?;
+    Ok(Some(StepTwins { folder, set }))
+}
+
+fn write(folder: &Path, set: &TwinSet, files: Vec<SetFile>) -> io::Result<()> {
     write_files(folder, files)?;
     fs::write(folder.join(SET), serde_json::to_vec(set)?)
 }
 
-/// Reads the set of a folder.
-pub(super) fn read(folder: &Path) -> io::Result<TwinSet> {
+fn read(folder: &Path) -> io::Result<TwinSet> {
     Ok(serde_json::from_slice(&fs::read(folder.join(SET))?)?)
 }
 

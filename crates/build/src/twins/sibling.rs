@@ -1,7 +1,7 @@
 //! The image for this machine in the index that has a base image.
 
 use std::collections::BTreeMap;
-use std::sync::{Arc, Mutex, OnceLock};
+use std::sync::{Arc, Mutex, OnceLock, PoisonError};
 
 use xbuild_exec::arch::Arch;
 use xbuild_model::{Chain, Digest, FailureKind, Platform, ResolvedImage, StepFailure};
@@ -9,8 +9,25 @@ use xbuild_model::{Chain, Digest, FailureKind, Platform, ResolvedImage, StepFail
 use crate::build::Build;
 use crate::images;
 
-/// What was found out about base images, by their manifests.
-pub(super) type ByBase<T> = Mutex<BTreeMap<Digest, Arc<OnceLock<T>>>>;
+/// Facts about base images, by their manifests.
+#[derive(Debug)]
+pub(super) struct ByBase<T>(Mutex<BTreeMap<Digest, Arc<OnceLock<T>>>>);
+
+impl<T> Default for ByBase<T> {
+    fn default() -> Self {
+        Self(Mutex::default())
+    }
+}
+
+impl<T: Clone> ByBase<T> {
+    /// Returns the fact about a base image. The first caller finds it, others wait.
+    pub(super) fn get(&self, base: &ResolvedImage, find: impl FnOnce() -> T) -> T {
+        let mut facts = self.0.lock().unwrap_or_else(PoisonError::into_inner);
+        let fact = Arc::clone(facts.entry(base.manifest.digest.clone()).or_default());
+        drop(facts);
+        fact.get_or_init(find).clone()
+    }
+}
 
 /// Returns the sibling of a base image; `None` if there is none.
 pub(super) fn sibling(

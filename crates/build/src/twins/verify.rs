@@ -27,7 +27,7 @@ use super::compare::compare;
 use super::tail::Tail;
 use crate::events::{Event, Events};
 
-/// What stands over the last lines of the native run if it fails alone.
+/// The heading of the native run's last lines, if it fails alone.
 const TAIL: &str = "verify: the last lines of the native run:";
 
 /// Runner and snapshots of a build that verifies.

@@ -202,12 +202,12 @@ fn program(
     let (size, modified) = (foreign.len() as u64, theirs.modified);
     let mut absent = vec![PRELOAD.to_owned()];
     let triplet = triplet(arch)?;
-    let (mut contents, mut arguments) = (ours.to_vec(), Arguments::Any);
+    let (mut contents, mut arguments) = (None, Arguments::Any);
     let (mut texts, mut exchanged) = (Vec::new(), None);
     match path.rsplit('/').next()? {
         "cc1" | "cc1plus" => {
             let (compiler, folder) = headers::with_folders_of(ours, foreign, triplet)?;
-            (contents, arguments) = (compiler, Arguments::Compile);
+            (contents, arguments) = (Some(compiler), Arguments::Compile);
             absent.push(folder);
         }
         name if name.ends_with("-ld.bfd") => {
@@ -228,7 +228,7 @@ fn program(
         texts,
         exchanged,
     };
-    Some((twin, contents))
+    Some((twin, contents.unwrap_or_else(|| ours.to_vec())))
 }
 
 /// Returns the files of `/etc/ld.so.conf` as Debian has them.
@@ -246,11 +246,11 @@ fn usual_folders(triplet: &str) -> Vec<(String, String)> {
     ]
 }
 
-/// Returns a plugin's path in the step, and the path of the cross compiler's. Slashes mean nothing.
+/// Returns a plugin's path in the step, and the path of the cross compiler's.
 fn own_plugin(plugin: &str) -> Option<(String, String)> {
-    let (from, folder) = (format!("/{plugin}"), Origin::Cross.folder());
-    let slashes = "/".repeat(from.len().checked_sub(folder.len() + 1 + PLUGIN.len())?);
-    Some((from, format!("{folder}/{slashes}{PLUGIN}")))
+    let from = format!("/{plugin}");
+    let to = Origin::Cross.path_of_length(PLUGIN, from.len())?;
+    Some((from, to))
 }
 
 /// Returns place and contents of a program's build ID, which is in its first page.

@@ -174,10 +174,8 @@ impl Candidates {
     /// Makes perl look for its library in the folder of the set.
     fn use_own_folder(&self, perl: &mut [u8]) -> Option<()> {
         let usual = format!("/{}\0", perl_folder(self.host)?);
-        let folder = Origin::Sibling.folder();
-        // Its length is compiled in. Slashes mean nothing.
-        let slashes = "/".repeat(usual.len().checked_sub(folder.len() + "perl-base\0".len())?);
-        let own = format!("{folder}{slashes}perl-base\0");
+        // Its length is compiled in.
+        let own = Origin::Sibling.path_of_length("perl-base\0", usual.len())?;
         let places: Vec<usize> = memchr::memmem::find_iter(perl, usual.as_bytes()).collect();
         for place in &places {
             perl.get_mut(*place..*place + own.len())?.copy_from_slice(own.as_bytes());

@@ -40,6 +40,14 @@ impl Origin {
     pub(crate) fn folder(self) -> String {
         format!("/dev/{}", self.name())
     }
+
+    /// Returns the path of a file in that folder, with as many slashes as `length` bytes take, which mean
+    /// nothing; `None` if it is longer.
+    pub(super) fn path_of_length(self, name: &str, length: usize) -> Option<String> {
+        let folder = self.folder();
+        let more = length.checked_sub(folder.len() + "/".len() + name.len())?;
+        Some(format!("{folder}/{}{name}", "/".repeat(more)))
+    }
 }
 
 /// A program that has a twin.
@@ -49,7 +57,7 @@ pub struct Twin {
     pub path: String,
     /// The bytes of the program that the kernel recognises it by.
     pub magic: Vec<u8>,
-    /// What its file is; `None` if it is the base image's own, unchanged.
+    /// The build of its file; `None` for the base image's own file, unchanged.
     pub build: Option<ProgramBuild>,
     /// The names by which it may be called; empty if any will do. The first is the program's own, after
     /// which the first argument is the name.

@@ -40,7 +40,7 @@ pub(crate) struct Row<'a> {
     pub(crate) file: FileId<'a>,
 }
 
-/// What a file is known by.
+/// The identity of a file.
 #[derive(Debug, Clone, Copy)]
 pub(crate) enum FileId<'a> {
     Stamp(Stamp),
